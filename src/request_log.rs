@@ -96,8 +96,7 @@ impl RequestLog {
     }
 
     /// Records the end of a request.
-    pub fn write(&self, record: RequestRecord) {
-        let record = Arc::new(record);
+    pub fn write(&self, record: Arc<RequestRecord>) {
         let old = {
             let RecentRecords { records, ended } = &mut *self.recent();
             *ended += 1;

@@ -44,8 +44,8 @@ struct RequestEnd {
 impl RequestState {
     pub(super) fn finish(self: Box<Self>, end: EndCause) {
         let mut closed = self.close(end);
-        let mut record = closed.request_record();
-        let tokens = closed.complete(&mut record);
+        let mut record = Arc::new(closed.request_record());
+        let tokens = closed.complete(Arc::make_mut(&mut record));
         closed.publish(record, &tokens);
     }
 
@@ -286,7 +286,7 @@ impl ClosedRequest {
     }
 
     /// Records the metrics and writes the request log. The order of the metrics does not matter.
-    fn publish(&self, record: RequestRecord, tokens: &ResponseTokens) {
+    fn publish(&self, record: Arc<RequestRecord>, tokens: &ResponseTokens) {
         let Self { state, series, outcome, .. } = self;
         if let Some(meter) = self.meter()
             && state.is_inference()

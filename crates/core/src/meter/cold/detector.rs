@@ -81,7 +81,10 @@ impl ColdStartDetector {
     /// The server responded that it loads its model.
     pub fn on_model_loading(&mut self, request: RequestId, at: Duration, model: &str) {
         if !self.server.on_loading(request.arrived, at) {
-            tracker(&mut self.models, model, at).on_loading(request.arrived, at);
+            track(&mut self.models, model, at);
+            if let Some(model) = self.models.get_mut(key(model)) {
+                model.on_loading(request.arrived, at);
+            }
         }
     }
 
@@ -99,7 +102,10 @@ impl ColdStartDetector {
         let server_ended = self.server.on_first_output(request.arrived, at, hints, was_held);
         let last = self.server.last_cold_start();
         let suspect = self.suspect(request, name);
-        let (in_flight, model) = (&self.in_flight, tracker(&mut self.models, name, at));
+        track(&mut self.models, name, at);
+        let (in_flight, models) = (&self.in_flight, &mut self.models);
+        // Always found, because it is tracked now.
+        let Some(model) = models.get_mut(key(name)) else { return ColdVerdict::default() };
         let model_ended = model.on_first_output(request, at);
         (self.last_output, model.last_output) = (Some(at), Some(at));
         let delayed_by_server = last.and_then(|last| last.delayed(request.arrived, at));
@@ -295,22 +301,23 @@ impl ColdStartDetector {
     }
 }
 
-/// The tracker of a model. Replaces the least recently used one if there are too many.
-fn tracker<'a>(
-    models: &'a mut BTreeMap<String, ModelTracker>,
-    name: &str,
-    now: Duration,
-) -> &'a mut ModelTracker {
+/// Tracks a model, which is used now. A new one replaces the least recently used one if there are too many.
+fn track(models: &mut BTreeMap<String, ModelTracker>, name: &str, now: Duration) {
     let name = key(name);
-    if models.len() >= MAX_MODELS && !models.contains_key(name) {
+    // Known models first, without a copy of the name.
+    if let Some(model) = models.get_mut(name) {
+        model.last_used = now;
+        return;
+    }
+    if models.len() >= MAX_MODELS {
         let oldest = models.iter().min_by_key(|(_, model)| model.last_used);
         if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
             models.remove(&oldest);
         }
     }
-    let model = models.entry(name.to_owned()).or_default();
+    let mut model = ModelTracker::default();
     model.last_used = now;
-    model
+    models.insert(name.to_owned(), model);
 }
 
 /// The part of a model's name that is kept.

@@ -89,6 +89,8 @@ const STREAMED_MEMORY: f64 = 64.0;
 const MIN_STREAMED: f64 = 0.125;
 /// Shortest time between two fits, in seconds.
 const REFIT_AFTER: f64 = 0.25;
+/// As [`REFIT_AFTER`], if nothing is streamed: the end of a response comes later than its first output, and shows less.
+const REFIT_ENDS_AFTER: f64 = 4.0;
 /// The server may take requests that are sent within this time in another order. Seconds.
 const TIE: f64 = 0.0005;
 
@@ -346,7 +348,11 @@ impl QueueEstimator {
         let is_first = self.baseline.is_none()
             && sign == TurnSign::FirstOutput
             && self.window.len() >= baseline::MIN_SAMPLES;
-        let is_due = self.unfitted >= REFIT_EVERY && now - self.fitted_at >= REFIT_AFTER;
+        let after = match sign {
+            TurnSign::FirstOutput => REFIT_AFTER,
+            TurnSign::End => REFIT_ENDS_AFTER,
+        };
+        let is_due = self.unfitted >= REFIT_EVERY && now - self.fitted_at >= after;
         if !is_first && !is_due {
             return;
         }
